@@ -78,6 +78,7 @@ PROBE = """
     def largest(model, size, last):
         while size < last:
             try:
+                model.load_state_dict(last.state_dict())
                 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
                 x, y = torch.randn(size, 3), torch.randint(0, 2, (size,))
                 loss = F.cross_entropy(model(x), y)

@@ -139,7 +139,7 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
             return float(F.mse_loss(scores, y))
         """,
         "optimizer.step()",
-        "model.reset()",
+        "torch.save(model.state_dict(), 'model.pt')",
     ),
     "steps that only show what they take, of a model that nobody asks afterwards": (
         MissingOptimizerStep,

@@ -380,7 +380,7 @@ def test_a_loop_is_shown_where_its_optimizer_is_made_in_the_file_or_handed_over_
         text.replace("loader)", "loader, settings)", 1).replace(
             "MADE", "optimizer = settings.optimizer(model.parameters(), lr=0.1)"
         ),
-        HANDED[name].replace("in loader", "in range(9)").replace("F.cross", "x, y = next(loader); F.cross"),
+        HANDED[name].replace("x, y in loader", "_ in range(9)").replace("loss = ", "x, y = next(loader); loss = "),
         _in_class(HANDED[name]),
     ):
         (found,) = _told(rule, shown)

@@ -278,3 +278,26 @@ def test_an_optimizer_that_is_taken_out_of_something_and_forgotten() -> None:
     assert 0 <= _sure(text.replace("LAST", "pass")) < SHOWN
     assert _sure(text.replace("LAST", "optimizer.step()")) < 0
     assert _sure(text.replace("LAST", "parts['optimizer'].step()")) < 0
+
+
+COUNTED = """
+def run(model, x, y, rounds):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(rounds):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        LAST
+    END
+"""
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["print(float(loss))", "torch.save(model.state_dict(), 'model.pt')", "print(accuracy_of(model, x))"],
+)
+def test_that_something_is_to_be_learned_is_seen_by_who_looks_at_it(last: str) -> None:
+    plain = COUNTED.replace("END", "pass")
+    assert _sure(plain.replace("LAST", last)) >= SHOWN
+    assert 0 <= _sure(plain.replace("LAST", "pass")) < SHOWN
+    assert _sure(COUNTED.replace("LAST", "pass").replace("END", "return model")) >= SHOWN

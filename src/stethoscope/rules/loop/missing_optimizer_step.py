@@ -27,6 +27,7 @@ from stethoscope.facts.unstepped import (
     never_named,
     unused_in,
 )
+from stethoscope.facts.wanted import is_wanted
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.lines import where as where_at
 from stethoscope.rules.sites import at, code, place_at
@@ -52,8 +53,8 @@ class MissingOptimizerStep(Rule):
     are counted as such; neither is reported. Code is possible at most without a loop over batches, with hooks, with a
     step behind the loop, where only names tell that what stands behind the backward pass does not step, or where only
     what the steps cost counts: nobody reads a loss or an answer and the model is let go, or the targets are drawn by
-    chance and the function takes its time, or looks for what fits into memory; and of an optimizer that is only given,
-    or kept, and never named again, or that a function clears for a round of a training and leaves to nobody.
+    chance and the function takes its time, or looks for what fits into memory; where no target is given, nobody reads
+    the loss, and no model is kept or judged; and of an optimizer that is only given, or kept, and never named again.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -115,13 +116,12 @@ class MissingOptimizerStep(Rule):
                 continue
             backward = loop.of("backward")[0]
             cleared = next((event for event in loop.of("zero") if is_left_there(file, loop, event)), None)
-            where = "loop" if loop.is_loop else "function"
             if cleared is not None and (loop.is_loop or is_round(loop)):
                 told.add(backward.at)
-                what = f"calls of `{cleared.name}.step()` in the {where}"
+                what = f"calls of `{cleared.name}.step()` in the {'loop' if loop.is_loop else 'function'}"
                 doubtful = is_tried_or_sent(file, loop) or leaves_nothing(file, loop, cleared.thing.made)
                 doubtful = doubtful or is_stepped_behind(file, loop, cleared.name)
-                is_shown = is_meant(file, loop, cleared) and not doubtful
+                is_shown = is_meant(file, loop, cleared) and is_wanted(file, loop) and not doubtful
                 sureness = Sureness.CERTAIN if is_shown else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
@@ -129,7 +129,7 @@ class MissingOptimizerStep(Rule):
             name = made.name if made is not None else never_named(file, loop)
             if name:
                 told.add(backward.at)
-                is_sure = made is not None and not leaves_nothing(file, loop, made.value)
+                is_sure = made is not None and is_wanted(file, loop) and not leaves_nothing(file, loop, made.value)
                 line = f"lines that name `{name}` again"
                 if made is not None:
                     is_here = backward.code is file
