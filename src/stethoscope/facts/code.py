@@ -14,6 +14,7 @@ what a value is and where it comes from, `layers` and `module_classes` what a mo
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -387,11 +388,11 @@ class Code:
 
     def functions_with(self, *names: str) -> list[int]:
         """The functions that have a call of one of these names in their own lines, in order."""
-        numbers = [call.number for call in self.calls_of(*names)]
+        numbers = [call.number for call in self.calls_of(*names)]  # in order
         if not numbers:
             return []
         spans = ((index, *function.calls) for index, function in enumerate(self.functions))
-        return [index for index, first, last in spans if any(first <= number < last for number in numbers)]
+        return [index for index, first, last in spans if bisect_left(numbers, first) < bisect_left(numbers, last)]
 
     def says(self, *words: str) -> bool:
         """Whether any of these words stands anywhere in the text, outside of comments."""

@@ -253,7 +253,7 @@ def kept_unstepped(file: Code, index: int) -> Binding | None:
     if any(is_stepping(file, call) for call in calls):
         return None
     cleared = {event.name for event in events if event.kind == "zero"}
-    for binding in file.bindings:
+    for binding in file.bindings if cleared else ():
         home = file.function_at(binding.context)
         if not binding.name.startswith("self."):
             is_global = home == 0 and _is_made(file, binding)
@@ -265,7 +265,7 @@ def kept_unstepped(file: Code, index: int) -> Binding | None:
             continue
         is_cleared = binding.name in cleared and is_named_as_optimizer(binding.name) and binding.how == "assign"
         is_handed = is_cleared and thing_of(file, binding.value).kind == "unknown"
-        if (is_handed or (cleared and _is_made(file, binding))) and is_idle(file, binding):
+        if (is_handed or _is_made(file, binding)) and is_idle(file, binding):
             return binding
     return None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,10 @@ from stethoscope.facts.parsed import parsed_text
 from stethoscope.observe.code.reading import Unreadable, source_of
 
 _SAID = b"sys.path"
+_CHANGED = re.compile(rb"sys\.path\s*(?:\.|\[|\+=|=)")
+"""What may change it: a text without is not read further."""
+_ASKED = re.compile(rb"\bin\s+sys\.path\b")
+_COMMENT = re.compile(rb"#[^\n]*")
 _SAME = frozenset({
     "str", "Path", "pathlib.Path", "PurePath", "os.fspath", "os.path.abspath", "os.path.realpath", "os.path.normpath",
     "path.abspath", "path.realpath", "osp.abspath", "osp.realpath", "abspath", "realpath",
@@ -58,7 +63,8 @@ class AddedPaths:
         """What the file adds that lies in the project with this top."""
         if own not in self._known:
             data = self._bytes_of(own)
-            self._known[own] = self._of(data, own, top) if _SAID in data else Added()
+            is_changed = _SAID in data and _CHANGED.search(data) is not None
+            self._known[own] = self._of(data, own, top) if is_changed else Added(is_whole=_only_asks(data))
         return self._known[own]
 
     def _of(self, data: bytes, own: str, top: str) -> Added:
@@ -79,6 +85,12 @@ class AddedPaths:
         asked = {id(each) for one in whole.nodes if isinstance(one, ast.Compare) for each in one.comparators}
         said = sum(_dotted(one) == "sys.path" and id(one) not in asked for one in whole.nodes)
         return Added(tuple(dict.fromkeys(first)), tuple(dict.fromkeys(last)), count == said)
+
+
+def _only_asks(data: bytes) -> bool:
+    """Whether a text that changes nothing only looks something up in `sys.path`, and hands it to nobody."""
+    code = _COMMENT.sub(b"", data) if _SAID in data else b""
+    return len(_ASKED.findall(code)) == len(re.findall(rb"sys\.path\b", code))
 
 
 _FROM_FILE = "\0"
