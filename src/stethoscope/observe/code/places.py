@@ -33,6 +33,7 @@ class Places:
         self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
         self._names: dict[str, frozenset[str]] = {}
         self._all: dict[str, tuple[str, ...] | None] = {}
+        self._projects: dict[str, str] = {}
 
     def module(self, place: str) -> tuple[str, bool]:
         """The dotted name of a file from the top of its project, and whether it is a package's own file."""
@@ -147,6 +148,11 @@ class Places:
 
     def _root(self, folder: str) -> str:
         """The folder of a project: the nearest one that is marked as such, else the top package or a script's own."""
+        if folder not in self._projects:
+            self._projects[folder] = self._project_of(folder)
+        return self._projects[folder]
+
+    def _project_of(self, folder: str) -> str:
         top = above = self._top(folder)
         for _ in range(_NEAR + 1):
             if self.listed(above) & _MARKS:
