@@ -215,3 +215,43 @@ def test_the_faulty_twin_is_named_and_the_healthy_one_is_not(name: str) -> None:
 )
 def test_names_that_fit_are_not_doubted(text: str) -> None:
     assert how_sure(LossArgumentsSwapped, text) < 0
+
+
+ELSEWHERE = """
+    # file: tools.py
+    import torch
+
+    def unused(a, b, c):
+        for x in a:
+            for y in b:
+                for z in c:
+                    if x:
+                        print(x, y, z)
+
+    def end_epoch(optimizer, rounds):
+        for _ in rounds:
+            if rounds:
+                optimizer.step()
+
+    # file: train.py
+    import torch
+    import torch.nn.functional as F
+    from tools import end_epoch
+
+    def fit(model, optimizer, loader, rounds):
+        for epoch in range(10):
+            total = 0
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                total += loss
+                optimizer.step()
+            end_epoch(optimizer, rounds)
+            print(total)
+"""
+
+
+def test_a_step_that_another_file_takes_is_placed_where_it_is_called() -> None:
+    inline = ELSEWHERE.replace("end_epoch(optimizer, rounds)\n", "optimizer.step()\n")
+    assert how_sure(GraphKeptAlive, ELSEWHERE) == how_sure(GraphKeptAlive, inline) < SHOWN

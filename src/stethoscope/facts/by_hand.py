@@ -97,10 +97,11 @@ def fills_gradients(code: Code, clearing: Event, step: Event) -> bool:
 _OUT_OF_MEMORY = re.compile(r"\bexcept\b.*(?:\bRuntimeError\b|OutOfMemory)")
 
 
-def asks_for_memory(file: Code, event: Event) -> bool:
+def asks_for_memory(event: Event) -> bool:
     """Whether the function of a step tries what fits the memory: its steps are to change nothing."""
-    index = file.function_at(event.context)
-    return index > 0 and file.matches(_OUT_OF_MEMORY, file.functions[index].at)
+    code = event.code
+    index = code.function_at(event.context)
+    return index > 0 and code.matches(_OUT_OF_MEMORY, code.functions[index].at)
 
 
 def is_tried_or_sent(file: Code, loop: Loop) -> bool:

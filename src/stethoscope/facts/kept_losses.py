@@ -147,7 +147,7 @@ def _is_of_one_step(file: Code, loop: Loop, start: Binding) -> bool:
         return True
     outer = innermost_loop(file, start.context, loop.function)
     return outer not in (NOWHERE, loop.context) and any(
-        event.kind == "step" and innermost_loop(file, event.context, loop.function) == outer
+        event.kind == "step" and innermost_loop(file, event.outer_context, loop.function) == outer
         for event in events_of(file, loop.function)
     )
 

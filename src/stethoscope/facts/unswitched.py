@@ -152,7 +152,7 @@ def _is_of_the_step(file: Code, found: Evaluation) -> bool:
         return False
     inside = [event for event in events_of(file, found.function) if is_in_loop(file, event, loop)]
     given = [event.call.argument(0) for event in inside if event.kind == "forward" and event.call not in (None, asked)
-             and event.call is not None and not is_under(file, event.context, *NO_GRAD)]  # fmt: skip
+             and event.call is not None and not event.via and not is_under(file, event.context, *NO_GRAD)]  # fmt: skip
     is_same = any(isinstance(one, Name) and one.binding == batch.binding for one in given)
     return is_same and any(event.kind == "backward" for event in inside)
 

@@ -106,7 +106,7 @@ class GradientsClearedBeforeStep(Rule):
             fitting(
                 f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"
             ),
-            sureness=Sureness.CERTAIN if is_known and not asks_for_memory(file, step) else Sureness.POSSIBLE,
+            sureness=Sureness.CERTAIN if is_known and not asks_for_memory(step) else Sureness.POSSIBLE,
             place=place_in(clearing.code, clearing.at),
             evidence=[
                 Evidence(
