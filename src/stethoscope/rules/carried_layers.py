@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from stethoscope.facts.code import At, Code
 from stethoscope.facts.origins import lineage
@@ -62,12 +62,14 @@ def code_lines(file: Code, at: At | None = None) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def is_surely_looked_after(file: Code, thing: Thing, name: str) -> bool:
-    """Whether the layers of a list are registered, trained or frozen by its name or by one that carries it."""
+def is_surely_looked_after(file: Code, thing: Thing, name: str, besides: Collection[int] = ()) -> bool:
+    """Whether the layers of a list are registered, trained or frozen by its name or by one that carries it; `besides`
+    are lines of the class, counted from its first, that do not count.
+    """
     cls = thing.cls
     if cls is None:
         return True
-    lines = code_lines(file, cls.at)
+    lines = ["" if number in besides else line for number, line in enumerate(code_lines(file, cls.at))]
     carried = carried_by(lines, name)
     return (
         any(_GIVEN_BY_CLASS.search(line) for line in lines)
@@ -101,12 +103,13 @@ def carried_by(lines: Sequence[str], name: str) -> str:
     # Not what a layer gives, nor their number: `x = self.layers[0](x)`, `n = len(self.layers)`.
     out_of = re.compile(rf"^\s*([A-Za-z_][\w\s,]*?)\s*=(?!=)(?!.*\blen\().*{said}(?!(?:\[[^\]]*\])*[\w.]*\()")
     into = re.compile(rf"{said}(?:\[[^\]]*\])*(?:\.(?:append|extend)\(|\s*=\s*(?:list\()?)\s*\[?(\w+)\s*\]?\)*\s*$")
+    handed = re.compile(rf"^(?!.*\bzip\().*,\s*{said}\s*[,)]")  # `x = bank(x, self.layers)` is an answer
     names = {
         word
         for line in lines
         for pattern in (out_of, into)
         for found in pattern.finditer(line)
-        if pattern is into or not _are_answers(line, over)
+        if pattern is into or not (_are_answers(line, over) or handed.search(line))
         for word in _NAMES.findall(found.group(1))
     }
     names |= {one.group(1) for line in lines for one in _MAPPED.finditer(line) if one.group(3) == f"self.{name}"}
@@ -120,7 +123,7 @@ def carried_by(lines: Sequence[str], name: str) -> str:
         apart = re.compile(rf"^\s*([A-Za-z_]\w*(?:\s*,\s*\w+)+)\s*=\s*{word}\s*$")  # `conv, norm = pair`
         names |= {one for line in lines for found in apart.finditer(line) for one in _NAMES.findall(found.group(1))}
     names |= going
-    variables = "".join(rf"|(?<![\w.]){word}\b" for word in sorted(names - {"self", "i", "_"}))
+    variables = "".join(rf"|(?<![\w.]){word}\b" for word in sorted(names - {"self", "i", "_", "None", "True", "False"}))
     return rf"(?:{said}{variables})"
 
 
@@ -272,7 +275,7 @@ def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) 
     called = re.compile(rf"{carried}(?:\[[^\]]*\])*\(|\(\*{carried}")
     calls = [number for number, line in enumerate(lines) if called.search(line)]
     openings = [number for number, line in enumerate(lines) if _SWITCHED.search(line) or _opens_quiet(lines, line)]
-    quiet = {inner for number in openings for inner in _block(lines, number)}
+    quiet = {inner for number in openings for inner in block(lines, number)}
     return bool(calls) and quiet.issuperset(calls)
 
 
@@ -287,7 +290,7 @@ def _opens_quiet(lines: Sequence[str], line: str) -> bool:
     return any(one is not None and one.group(1) == entered.group(1) for one in chosen)
 
 
-def _block(lines: Sequence[str], number: int) -> Iterator[int]:
+def block(lines: Sequence[str], number: int) -> Iterator[int]:
     """Numbers of the lines under a line; of a decorator, those of its function; of one that opens nothing, those that
     follow it in its block.
     """

@@ -12,6 +12,7 @@ from stethoscope.facts.origins import lineage, thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import REGISTERING, code_lines, is_surely_looked_after, is_taken_or_registered
 from stethoscope.rules.hand_kept import is_hidden_on_purpose, is_kept_by_hand
+from stethoscope.rules.handed_layers import freezing_some, lines_that_leave_it
 from stethoscope.rules.lines import insertion
 from stethoscope.rules.list_uses import asks_for_list, chooses_from_list
 
@@ -104,7 +105,7 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
     if any(REGISTERING.search(line) and (not _reads(line) or _BY_NAME.search(line)) for line in lines):
         return False
-    return not is_kept_by_hand(file, thing, name)
+    return not (is_kept_by_hand(file, thing, name) or freezing_some(file, thing, name))
 
 
 def may_be_left_plain(file: Code, thing: Thing, name: str) -> bool:
@@ -116,7 +117,7 @@ def may_be_left_plain(file: Code, thing: Thing, name: str) -> bool:
         not _goes_elsewhere(file, thing, name)
         and (_is_used(lines, name) or _is_used_above(thing, name))
         and not is_hidden_on_purpose(file, thing, name)
-        and not is_surely_looked_after(file, thing, name)
+        and not is_surely_looked_after(file, thing, name, lines_that_leave_it(file, thing, name))
     )
 
 

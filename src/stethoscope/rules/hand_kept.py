@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import takewhile
 
 from stethoscope.facts.code import Code, Group
@@ -71,11 +72,14 @@ def _is_explained(file: Code, thing: Thing, name: str) -> bool:
 
 def _is_told_above(file: Code, thing: Thing, name: str) -> bool:
     made = [binding.at.line for one, binding in assigned(file, thing) if one == name]
-    return any(
-        _SPEAKS_OF_IT.search(line.partition("#")[2])
-        for n in made
-        for line in file.lines[max(0, n - 1 - max(LINES_ABOVE, _comments_above(file, n))) : n]
-    )
+    return any(_SPEAKS_OF_IT.search(line.partition("#")[2]) for n in made for line in _lines_above(file, n))
+
+
+def _lines_above(file: Code, number: int) -> Sequence[str]:
+    """The lines in which a comment on a line stands, with that one: not those of another branch."""
+    lines = file.lines[max(0, number - 1 - max(LINES_ABOVE, _comments_above(file, number))) : number]
+    others = [place for place, line in enumerate(lines) if re.match(r"\s*(?:else|elif\b.*)\s*:", line)]
+    return lines[others[-1] :] if others else lines
 
 
 def _comments_above(file: Code, number: int) -> int:

@@ -61,6 +61,9 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
     named = {one.name: one for one in reversed([*_listed(file, thing, may_be_made_in)]) if one.name not in seen}
     for name, one in named.items():
         is_layer = is_of_module_class(file, one.layers[0]) or are_called(file, thing, name)
+        is_layer = is_layer or bool(
+            made_in(file, Group("list", one.layers[0].arguments, (), one.at))
+        )  # `norm(Linear())`
         if is_layer and may_be_left_plain(file, thing, name):
             yield one
 
