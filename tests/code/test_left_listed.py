@@ -1,4 +1,4 @@
-"""Lists of layers that a class hands on, freezes in part, or fills in one of two branches; each beside a healthy twin."""
+"""Lists of layers that a class hands on, freezes in part, or fills in one branch; each beside a healthy twin."""
 
 from __future__ import annotations
 
